@@ -33,7 +33,7 @@ def test_a_dry_run_counts(eventlog_command, users):
     assert values(users) == ["mail of u-7", "mail of u-8", "mail of u-7"]
     with eventlog.open(users, read_only=True) as log:
         topic = log.topic("users")
-        assert topic.redact("u-7", dry_run=True) == (2, 2, True)
+        assert topic.redact("u-7", dry_run=True) == (2, 2, True, 0)
         with pytest.raises(eventlog.ReadOnlyLog, match="cannot redact topic 'users'"):
             topic.redact("u-7")
 
@@ -56,6 +56,7 @@ def test_with_yes_it_is_done_and_once_more_is_not_found(eventlog_command, users)
     """JSON says what was done."""
     code, out, _ = eventlog_command("redact", users, "users", "u-7", "--yes", "--json")
     fields = {"topic": "users", "key": "u-7", "dry_run": False, "records": 2, "batches": 2, "snapshot": True}
+    fields["schedules"] = 0
     assert (code, json.loads(out)) == (0, fields)
     assert values(users) == [None, "mail of u-8", None]
     code, _, errors = eventlog_command("redact", users, "users", "u-7", "--yes")
@@ -72,3 +73,13 @@ def test_a_key_of_another_type_is_a_wrong_usage(eventlog_command, path):
     assert "key int" in errors
     assert eventlog_command("redact", path, "numbers", "1", "--yes")[0] == 0
     assert eventlog_command("redact", path, "nothing", "1", "--yes")[0] == 4
+
+
+def test_what_is_scheduled_for_the_key_goes_too(eventlog_command, users):
+    """Also where the key has no record yet."""
+    with eventlog.open(users) as log:
+        log.topic("users").schedule("mail", key="u-10", delay=3600.0)
+    code, out, _ = eventlog_command("redact", users, "users", "u-10", "--yes")
+    assert (code, out.splitlines()[0]) == (0, "0 records in 0 batches and 1 schedule redacted")
+    with eventlog.open(users, read_only=True) as log:
+        assert log.schedules.describe().waiting == 0

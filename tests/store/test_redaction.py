@@ -12,10 +12,14 @@ import attrs
 import pytest
 
 import eventlog
+from eventlog import testing
 from eventlog.backend.records import PartitionRecords
 from eventlog.batches.kafka_batch import kafka_batch
 from eventlog.store.lmdb import scrubbing
-from eventlog.store.records import redaction
+from eventlog.store.records import redaction, schedule_redaction
+from eventlog.store.schedules.commands import MoveSchedule
+from eventlog.store.schedules.sending import SendDue
+from eventlog.testing import ManualClock
 from tests.golden.shapes import BATCHES_V3
 from tests.processes.child import Child
 from tests.store.redaction_scenes import redact_until_killed
@@ -135,6 +139,62 @@ def test_a_snapshot_of_the_key_is_removed(log: eventlog.EventLog) -> None:
     assert topic.redact("u-7") == eventlog.RedactReport(1, 1, had_snapshot=True)
     assert topic.snapshot("u-7") is None
     assert topic.snapshot("u-9") is not None
+
+
+def test_what_is_scheduled_for_the_key_is_never_sent(tmp_path: Path) -> None:
+    """Whether it waits or has failed; a deletion to come is kept, without headers, and so is all of other keys."""
+    clock = ManualClock()
+    with testing.open(tmp_path / "log", clock=clock, durability="ordered") as log:
+        users, others = log.topic("users", key=str), log.topic("others", key=str)
+        users.append(SECRET, key="u-7")
+        for number in range(schedule_redaction._PAGE + 10):
+            users.schedule(b"other", key="u-1", delay=60.0 + number)
+        for number in range(3):
+            users.schedule(SECRET, key="u-7", delay=60.0 + number)
+        users.schedule(None, key="u-7", headers={"mail": SECRET}, delay=90.0)
+        users.schedule(None, key="u-7", delay=91.0)
+        others.schedule(b"kept", key="u-7", delay=60.0)
+        users.schedule(SECRET, key="u-7", delay=1.0, message_id="welcome")
+        users.append(b"another", key="u-1", message_id="welcome")
+        clock.advance(2.0)
+        log.schedules.send_due()
+        assert [one.key for one in log.schedules.list(failed=True)] == ["u-7"]
+        expected = eventlog.RedactReport(1, 1, had_snapshot=False, schedule_count=5)
+        assert users.redact("u-7", dry_run=True) == expected
+        assert len([*log.schedules.list(failed=True)]) == 1
+        assert users.redact("u-7") == expected
+        assert users.redact("u-7") == eventlog.RedactReport(0, 0, had_snapshot=False)
+        assert [*log.schedules.list(failed=True)] == []
+        assert [(one.value, one.headers) for one in log.schedules.list(users, key="u-7")] == [(None, ()), (None, ())]
+        assert [one.value for one in log.schedules.list(others)] == [b"kept"]
+        assert log.schedules.describe().waiting == schedule_redaction._PAGE + 13
+        assert log.verify().problems == ()
+        clock.advance(10_000.0)
+        while log.schedules.send_due():
+            pass
+        assert {record.value for record in users.read() if record.key == "u-7"} == {None}
+        log.compact(tmp_path / "copy")
+    assert SECRET not in (tmp_path / "copy" / "data.mdb").read_bytes()
+
+
+def test_a_schedule_that_is_moved_meanwhile_goes_as_well(
+    log: eventlog.EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are looked up by their ids, which no move changes; what was sent is redacted as a record."""
+    topic = log.topic("users", key=str, value=str)
+    moved, sent = (topic.schedule("mail", key="u-7", delay=delay) for delay in (3600.0, 7200.0))
+    apply = schedule_redaction.RedactSchedules.apply
+
+    def move_first(request: schedule_redaction.RedactSchedules, writing: Any) -> None:
+        MoveSchedule(bytes.fromhex(moved.id), 1).apply(writing)
+        SendDue(10).apply(writing)
+        apply(request, writing)
+
+    monkeypatch.setattr(schedule_redaction.RedactSchedules, "apply", move_first)
+    assert topic.redact("u-7") == eventlog.RedactReport(1, 1, had_snapshot=False, schedule_count=1)
+    assert [(record.key, record.value) for record in topic.read()] == [("u-7", None)]
+    assert [*log.schedules.list()] == []
+    assert sent.id != moved.id
 
 
 def test_a_message_id_keeps_its_record_out(log: eventlog.EventLog) -> None:

@@ -120,6 +120,26 @@ def test_a_log_restored_to_a_position_before_its_first_backup_has_none(used: Pat
         assert log.verify().problems == ()
 
 
+def test_a_log_restored_to_a_moment_between_two_backups_sends_again(tmp_path: Path) -> None:
+    """What was sent in between, but for that which has a message id; docs/how-to/schedule.md says so."""
+    clock = ManualClock(_BEGIN)
+    with testing.open(tmp_path / "log", clock=clock) as log:
+        topic = log.topic("t", value=str)
+        topic.schedule("twice", delay=10.0)
+        topic.schedule("once", delay=10.0, message_id="m")
+        topic.schedule("later", delay=3600.0)
+        log.backup(tmp_path / "backup", incremental=True)
+        clock.advance(20.0)
+        assert log.schedules.send_due() == 2
+        position = topic.append("a mistake").log_position
+        log.backup(tmp_path / "backup", incremental=True)
+    assert eventlog.restore(tmp_path / "backup", tmp_path / "new", position=position).problems == ()
+    with testing.open(tmp_path / "new", clock=clock) as log:
+        log.schedules.send_due()
+        assert sorted(str(record.value) for record in log.topic("t").read()) == ["once", "twice", "twice"]
+        assert [schedule.value for schedule in log.schedules.list()] == ["later"]
+
+
 @pytest.fixture
 def damaged(used: Path) -> tuple[Path, eventlog.Schedule[str, int]]:
     """The same log, in which one bit of the second schedule's record is another, and that schedule."""

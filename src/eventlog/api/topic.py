@@ -352,8 +352,9 @@ class Topic(FrontDoor, Generic[K, V]):
         Make tombstones of the records of a key: their values and headers go, for good.
 
         Offsets, log positions, timestamps, versions and the key itself stay, and so do all other records. Whoever reads
-        meanwhile sees a record as it was or without its value. The snapshot of the key is removed. It works in many
-        small commits; a process that dies has done some of them, and calling it again does the rest.
+        meanwhile sees a record as it was or without its value. The snapshot of the key is removed, and so is what is
+        scheduled for it. It works in many small commits; a process that dies has done some of them, and calling it
+        again does the rest.
 
         What was derived of the records elsewhere is not found: states, projections, exports, copies of the log. And the
         bytes are in free pages of the file until these are used again; `EventLog.compact()` writes a file without them
@@ -363,7 +364,7 @@ class Topic(FrontDoor, Generic[K, V]):
             dry_run: only count what would be redacted.
 
         Raises:
-            CorruptBatch, FormatTooNew, MissingLibrary: a batch cannot be read. What came before it is redacted.
+            CorruptBatch, FormatTooNew, MissingLibrary: a batch or schedule cannot be read. Those before are redacted.
 
         Example:
             >>> with eventlog.open(":memory:") as log:

@@ -70,7 +70,8 @@ class RedactReport(NamedTuple):
     """
     The result of `Topic.redact()`: how many records of the key lost their content, in how many batches.
 
-    `had_snapshot` says whether the key had a snapshot, which is removed: it was made of them.
+    `had_snapshot` says whether the key had a snapshot, which is removed: it was made of them. `schedule_count` is how
+    many records were scheduled for the key, which will not be sent.
 
     Example:
         >>> with eventlog.open(":memory:") as log:
@@ -80,12 +81,13 @@ class RedactReport(NamedTuple):
         ...     [(record.key, record.value) for record in users.read()]
         [('u-7', None)]
         >>> report
-        RedactReport(record_count=1, batch_count=1, had_snapshot=False)
+        RedactReport(record_count=1, batch_count=1, had_snapshot=False, schedule_count=0)
     """
 
     record_count: int
     batch_count: int
     had_snapshot: bool
+    schedule_count: int = 0
 
 
 @attrs.frozen

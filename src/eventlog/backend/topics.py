@@ -233,7 +233,8 @@ class TopicBackend(Protocol):
         Make tombstones of the stored records of a key, in many commits; only count them in a dry run.
 
         Raises:
-            CorruptBatch, FormatTooNew, MissingLibrary: a batch cannot be read. What came before it is redacted.
+            CorruptBatch, FormatTooNew, MissingLibrary: a batch or a schedule cannot be read. What came before it is
+                redacted.
             UnknownTopic: the topic was deleted.
         """
         ...

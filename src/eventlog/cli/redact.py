@@ -24,8 +24,9 @@ def redact(*, path: Path, topic: str, key_text: str, is_sure: bool, dry_run: boo
     """
     Make tombstones of the records of a key, for good.
 
-    Their values and headers go. It counts the records first, and asks. Offsets, times, versions, the key and all other
-    records stay. KEY is text where the topic's keys are `str` or `bytes`, a number where they are `int`, else JSON.
+    Their values and headers go, and so does what is scheduled for the key. It counts them first, and asks. Offsets,
+    times, versions, the key and all other records stay. KEY is text where the topic's keys are `str` or `bytes`, a
+    number where they are `int`, else JSON.
     States, projections, exports, backups and copies that were made of the records are not found. The bytes stay in free
     pages of the file until these are used again; `eventlog compact` writes a file without them.
     """
@@ -41,19 +42,21 @@ def redact(*, path: Path, topic: str, key_text: str, is_sure: bool, dry_run: boo
                 stored="Nothing was changed.",
                 exit_code=EXIT_USAGE,
             ) from error
-        if not plan.record_count and not plan.had_snapshot:
+        if not plan.record_count and not plan.had_snapshot and not plan.schedule_count:
             raise Failure(
                 f"topic {topic!r} has no record with the key {key_text!r} and a value.",
                 stored="Nothing was changed.",
                 exit_code=EXIT_NOT_FOUND,
             )
         snapshot = " and a snapshot" if plan.had_snapshot else ""
-        what = f"{counted(plan.record_count, 'record')} in {counted(plan.batch_count, 'batch')}{snapshot}"
+        scheduled = f" and {counted(plan.schedule_count, 'schedule')}" if plan.schedule_count else ""
+        what = f"{counted(plan.record_count, 'record')} in {counted(plan.batch_count, 'batch')}{snapshot}{scheduled}"
         if not dry_run:
             confirm(f"Redact {key_text!r} in topic {topic}?", [what], is_sure=is_sure)
             plan = opened.redact(key)
     if as_json:
         fields = {"records": plan.record_count, "batches": plan.batch_count, "snapshot": plan.had_snapshot}
+        fields["schedules"] = plan.schedule_count
         sys.stdout.write(json_line(topic=topic, key=key_text, dry_run=dry_run, **fields))
         return EXIT_OK
     sys.stdout.write(f"{what}{': a dry run, nothing was changed' if dry_run else ' redacted'}\n")

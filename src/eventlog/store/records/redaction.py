@@ -1,9 +1,10 @@
 """
 Redaction: the records of one key lose their values and headers, in the batches and in the index at once.
 
-It walks over what is stored in short snapshots, makes the new batches outside of all locks, and replaces a few of them
-in each commit, together with their entries in the index. A batch that somebody has changed meanwhile is read again. If
-the process dies, the batches of whole commits are done, and the next call does the rest.
+What is scheduled for the key goes first (`schedule_redaction.py`). Then it walks over what is stored in short
+snapshots, makes the new batches outside of all locks, and replaces a few of them in each commit, together with their
+entries in the index. A batch that somebody has changed meanwhile is read again. If the process dies, the batches of
+whole commits are done, and the next call does the rest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from eventlog.store.records.commit_request import CommitRequest
 from eventlog.store.records.emptying import empty
 from eventlog.store.records.key_rows import entity_prefix, pack_entry, pack_row, repacked, unpack_row
 from eventlog.store.records.log_order import OLD_POSITIONS_KEY, position_of, runs_of_batch
+from eventlog.store.records.schedule_redaction import redact_schedules
 from eventlog.store.records.snapshots import DeleteSnapshot
 from eventlog.store.records.write_transaction import WriteTransaction
 from eventlog.store.rows.tables import batch_key, partition_key, split_batch_key
@@ -131,10 +133,13 @@ class Redaction:
         What a deletion has left is removed first: its rows in the index are those of records that are not there.
 
         Raises:
-            CorruptBatch, FormatTooNew, MissingLibrary: a batch or a row of the index cannot be read. What came before
-                it is redacted.
+            CorruptBatch, FormatTooNew, MissingLibrary: a schedule, a batch or a row of the index cannot be read. What
+                came before it is redacted.
         """
         record_count = batch_count = 0
+        schedule_count = redact_schedules(
+            self._environment, self._run_request, self._topic, self._key, dry_run=dry_run
+        )  # first: what is sent meanwhile is found below
         if not dry_run:
             empty(self._environment, self._run_request)
         places = self._by_index() if self._topic.index is not None else self._by_walking()
@@ -146,7 +151,7 @@ class Redaction:
             done = self._store(changes)
             record_count += done[0]
             batch_count += done[1]
-        return RedactReport(record_count, batch_count, self._end_snapshot(dry_run=dry_run))
+        return RedactReport(record_count, batch_count, self._end_snapshot(dry_run=dry_run), schedule_count)
 
     def _store(self, changes: list[_Change]) -> tuple[int, int]:
         record_count = batch_count = 0
