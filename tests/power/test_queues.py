@@ -96,21 +96,22 @@ def _values(log: eventlog.EventLog, topic: str) -> list[int]:
     return [record.value for record in log.topic(topic).read()]
 
 
-def judged(journal: Path, directory: Path, rng: random.Random, *, every: int) -> tuple[int, list[str]]:
+def judged(journal: Path, rng: random.Random, *, every: int) -> tuple[int, list[str]]:
     """How many images there were, and what is wrong with them; up to the first that is wrong."""
     count = 0
-    for image, claims in images(journal, rng, every=every):
-        count += 1
-        found = problems(image, claims, directory / "left")
-        if found:
-            return count, found
+    with court.scratch() as directory:
+        for image, claims in images(journal, rng, every=every):
+            count += 1
+            found = problems(image, claims, directory / "left")
+            if found:
+                return count, found
     return count, []
 
 
 def test_a_power_cut_loses_no_job_and_does_none_twice(library: Path, tmp_path: Path, rng: random.Random) -> None:
     """Whatever became of the writes."""
     journal = worked(library, tmp_path, rng, jobs=24)
-    count, found = judged(journal, tmp_path, rng, every=20)
+    count, found = judged(journal, rng, every=20)
     assert found == []
     assert count > 5
 
@@ -121,7 +122,7 @@ def test_a_power_cut_loses_no_job_and_does_none_twice(library: Path, tmp_path: P
 def test_the_same_at_each_moment(library: Path, tmp_path: Path, rng: random.Random, number: int) -> None:
     """With other seeds, more jobs, and a cut at every second frame."""
     journal = worked(library, tmp_path, rng, jobs=60)
-    count, found = judged(journal, tmp_path, rng, every=2)
+    count, found = judged(journal, rng, every=2)
     assert (found, count > 100) == ([], True), number
 
 
@@ -131,5 +132,5 @@ def test_the_same_at_each_moment(library: Path, tmp_path: Path, rng: random.Rand
 def test_a_planted_bug_is_found(library: Path, tmp_path: Path, rng: random.Random, plant: str, words: str) -> None:
     """Two commits for what is one, and a claim that comes too early."""
     journal = worked(library, tmp_path, rng, jobs=60, plant=plant)
-    found = judged(journal, tmp_path, rng, every=1)[1]
+    found = judged(journal, rng, every=1)[1]
     assert any(words in problem for problem in found), found
