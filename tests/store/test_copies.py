@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import eventlog
+from eventlog.store.lmdb import scrubbing
 from eventlog.store.lmdb.file_lock import FileLock
 
 
@@ -78,19 +79,14 @@ def test_a_log_that_came_into_the_directory_is_not_written_over(
     full: eventlog.EventLog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may come as long as the copy takes."""
-    copyfd = full._store.environment._handle.copyfd
+    scrub = scrubbing.scrub
 
-    class Handle:
-        def __getattr__(self, name: str) -> object:
-            return getattr(handle, name)
+    def overtaken(descriptor: int, page_bytes: int) -> None:
+        scrub(descriptor, page_bytes)
+        (tmp_path / "copy" / "data.mdb").write_bytes(b"tea")
 
-        def copyfd(self, *arguments: int, **options: bool) -> None:
-            copyfd(*arguments, **options)
-            (tmp_path / "copy" / "data.mdb").write_bytes(b"tea")
-
-    handle = full._store.environment._handle
     with monkeypatch.context() as patch:
-        patch.setattr(full._store.environment, "_handle", Handle())
+        patch.setattr(scrubbing, "scrub", overtaken)
         with pytest.raises(ValueError, match="not empty"):
             full.compact(tmp_path / "copy")
     assert (tmp_path / "copy" / "data.mdb").read_bytes() == b"tea"

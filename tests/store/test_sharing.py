@@ -195,7 +195,7 @@ def test_closing_leaves_the_slots_of_others_alone(path: Path) -> None:
     with eventlog.open(path) as log:
         readers(log)
         slots = [place + 8 for place in (128, 192)]  # the two that were used; nobody uses the one with pid 0
-        [free] = [slot for slot in slots if os.pread(file, 4, slot) == bytes(4)]
+        free = next(slot for slot in slots if os.pread(file, 4, slot) == bytes(4))
         os.pwrite(file, os.getpid().to_bytes(4, "little"), free)
     assert os.pread(file, 4, free) == os.getpid().to_bytes(4, "little")
     os.close(file)

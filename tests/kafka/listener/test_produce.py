@@ -192,7 +192,7 @@ def test_records_of_a_client_that_has_gone_are_not_kept() -> None:
                 assert outcomes(answer) == [("orders", 0, 0, 1)]
             assert [record.value for record in topic.read()] == [b"tea", b"coffee"]
             gc.collect()
-            assert [one for one in gc.get_objects() if isinstance(one, _Waiting)] == []
+            assert [one for one in gc.get_objects() if type(one) is _Waiting] == []
 
 
 def test_records_that_become_very_many_hold_up_nobody(kafka: eventlog.kafka.Listener, log: eventlog.EventLog) -> None:

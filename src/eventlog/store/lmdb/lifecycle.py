@@ -350,6 +350,7 @@ class Lifecycle:
     def has_later(self, name: bytes) -> bool:
         """Whether the log has a table that it gets when it needs it; opens it if another process has made it."""
         if name not in self.tables:
+            self.check_files()
             token = object()
             try:
                 self.tables |= self._opened_later(self._enter(token))
