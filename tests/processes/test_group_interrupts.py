@@ -23,10 +23,12 @@ _SCENES = [
 ]
 
 
-def _interrupt(path: Path, scene: Callable[..., None], first: int, stride: int, error: str) -> None:
+def _interrupt(
+    path: Path, scene: Callable[..., None], first: int, stride: int, error: str, *, seconds: float = 100.0
+) -> None:
     arguments = scene.__module__, scene.__name__, str(path), first, stride
     with Child(interrupt_scenes.raising, error, *arguments) as child:
-        words = child.hear(seconds=120.0).split()
+        words = child.hear(seconds=seconds).split()
         assert words[0] == "done"
         assert int(words[1]) > 20, "it was hardly ever interrupted"
         assert child.end() == 0
@@ -46,8 +48,9 @@ def test_an_interrupted_member_uses_what_it_owns(
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)  # a minute; on a starved machine more
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.__name__)
 @pytest.mark.parametrize("error", interrupt_scenes.ERRORS)
 def test_a_member_may_be_interrupted_at_every_place(path: Path, scene: Callable[..., None], error: str) -> None:
     """The same, place by place."""
-    _interrupt(path, scene, 1, 1, error)
+    _interrupt(path, scene, 1, 1, error, seconds=500.0)
