@@ -92,6 +92,25 @@ def test_no_dead_letters_are_kept_where_none_are_wanted(log):
     assert counts(log, "g") == {"ready": 9, "dead": 1}
 
 
+@pytest.mark.parametrize("what", ["accept", "release", "reject", "renew"])
+def test_an_acknowledgement_after_the_topic_was_deleted_is_too_late(log, what):
+    """With the topic its jobs are gone, and nothing is stored: no other error, and no dead letter."""
+    with log.queue("jobs", group="g", timeout=9.0) as queue:
+        [job] = queue.poll()
+        log.delete_topic("jobs")
+        log.clean()
+
+        def acknowledge():
+            getattr(job, what)()
+            queue.commit()
+
+        with pytest.raises(eventlog.LeaseLost) as caught:
+            acknowledge()
+        assert caught.value.lost == (job,)
+        assert queue.poll() == []
+    assert counts(log, "g") == {}
+
+
 def test_dead_letters_are_kept_when_their_topic_was_deleted(log):
     """It is made again, of bytes."""
     with log.queue("jobs", group="g") as queue:

@@ -86,7 +86,7 @@ class Taking:
                     return most
                 if not self._may_have((topic.id, partition)):
                     continue
-                first, end = self._bounds(topic, partition)
+                first, end = self._bounds(topic, partition, wanted)
                 found += max(0, end - first)
         return min(most, max(1, -(-found // self._workers)))
 
@@ -162,19 +162,22 @@ class Taking:
 
     # -- what is new -------------------------------------------------------------------------------------------
 
-    def _bounds(self, topic: StoredTopic, partition: int) -> tuple[int, int]:
-        """The offset that is handed out next, and the end of what may be."""
+    def _bounds(self, topic: StoredTopic, partition: int, most: int) -> tuple[int, int]:
+        """The offset that is handed out next, and the end of what may be; an earlier one if that many are there."""
         writing = self._jobs.writing
-        end = writing.partition_end(topic.id, partition)[0]
         first = max(self._jobs.cursor((topic.id, partition)), writing.partition_first(topic.id, partition))
+        end = first + most
+        if end > writing.least_ends.get((topic.id, partition), 0):
+            end = writing.partition_end(topic.id, partition)[0]
         return first, max(first, self._visible_end((topic.id, partition), end))
 
     def _take_fresh(self, topic: StoredTopic, partition: int, most: int) -> int:
-        first, end = self._bounds(topic, partition)
+        is_by_key = self._jobs.queue.options.per_key is not None
+        first, end = self._bounds(topic, partition, _MOST_SCANNED if is_by_key else most)
         most = min(most, self._room_in((topic.id, partition)))
         if first >= end or not most:
             return 0
-        if self._jobs.queue.options.per_key is not None:
+        if is_by_key:
             return self._take_by_key(topic, partition, first, end, most)
         end = min(end, first + most)
         self._lease(topic, partition, first, DueRow(end, 0, 0))

@@ -39,6 +39,7 @@ from eventlog.store.lmdb.lifecycle import Table
 from eventlog.store.records.commit_request import SingleRecord
 from eventlog.store.records.key_rows import entity_prefix, pack_entry
 from eventlog.store.records.key_writer import KeyIndex
+from eventlog.store.records.least_ends import note_ends
 from eventlog.store.records.log_order import (
     DELETIONS_KEY,
     END_POSITION_KEY,
@@ -81,6 +82,7 @@ class WriteTransaction:
         self._has_put = self._is_alone = False
         self._topics: dict[int, StoredTopic] = {}
         self._ends: dict[tuple[int, int], list[int]] = {}
+        self.least_ends: dict[tuple[int, int], int] = {}
         self._position = -1
         self._singles: dict[tuple[int, int], list[SingleRecord]] = {}
         self._single_keys: dict[bytes, int] = {}
@@ -97,8 +99,8 @@ class WriteTransaction:
         """
         self.transaction = self._environment.begin_writing()
         number = self._environment.writing_number
-        known = self._number if self._has_put else self._number - 1
-        if number != known + 1:
+        if number != self._number + self._has_put:
+            note_ends(self.least_ends, self._ends)
             self.forget()
             if not self._environment.is_memory:
                 self._environment.look_at_reserve()
