@@ -27,6 +27,7 @@ REQUIREMENTS = (
     *("pytest-timeout", "pytest-order", "pytest-click", "pytest-github-actions-annotate-failures"),
     *("redis", "pydantic", "django", "cryptography", "psutil"),
 )
+MEMORY = Path("/dev/shm")
 FILES = ("t/integration/test_tasks.py", "t/integration/test_inspect.py", "t/integration/test_canvas.py")
 
 LINES = "looks for lines of Celery's logger at the level INFO, which the worker of the suite does not write here"
@@ -38,6 +39,9 @@ FAILURES = {
         "has its messages twice by means of a server of Redis"
     ),
     "test_canvas.test_group.test_nested_group_chord_body_chain": "expects that it times out; here it does not",
+    "test_canvas.test_chord.test_error_propagates_from_chord": (
+        "an error before a chord reaches nobody who waits for the group behind it: Celery's issue 6437, with Redis too"
+    ),
 }
 
 
@@ -59,16 +63,21 @@ def fetched(source: str) -> Path:
 
 
 def judged(report: Path) -> tuple[int, set[str], set[str]]:
-    """How many tests were run, those that failed, and those that did not; what passes unexpectedly has passed."""
-    passed, failed = set(), set()
+    """
+    How many tests were run, those that failed, and those that did not; what passes unexpectedly has passed.
+
+    The suite runs some again that fail: the last outcome counts.
+    """
+    has_passed: dict[str, bool] = {}
     for case in ET.parse(report).iter("testcase"):
         name = f"{case.get('classname')}.{case.get('name')}".removeprefix("t.integration.")
         complaint = case.find("failure") if case.find("failure") is not None else case.find("error")
-        if complaint is not None and not (complaint.get("message") or "").startswith("[XPASS"):
-            failed.add(name)
+        if complaint is not None:
+            has_passed[name] = (complaint.get("message") or "").startswith("[XPASS")
         elif case.find("skipped") is None:
-            passed.add(name)
-    return len(passed | failed), failed, passed - failed
+            has_passed[name] = True
+    passed = {name for name, outcome in has_passed.items() if outcome}
+    return len(has_passed), has_passed.keys() - passed, passed
 
 
 def main() -> int:
@@ -79,7 +88,8 @@ def main() -> int:
     folder = fetched(URL if asked.source is None else f"{asked.source}/celery")
     report = folder / "report.xml"
     report.unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory() as directory:
+    # Each task takes several durable commits: on a busy disk tests of a thousand tasks would not end in time.
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as directory:
         url = f"eventlog://{directory}/log"
         variables = {"TEST_BROKER": url, "TEST_BACKEND": url, "PYTHONPATH": str(TREE / "src")}
         command = [folder / "venv/bin/python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout", "120"]

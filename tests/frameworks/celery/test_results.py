@@ -7,11 +7,13 @@ import time
 
 import celery
 import pytest
+from celery.app.task import Context
 from celery.exceptions import TimeoutError as CeleryTimeout
 from celery.result import AsyncResult, GroupResult
 
 import eventlog
 from eventlog.frameworks.celery.results import ResultBackend
+from tests.clients.helpers import last_transaction
 from tests.frameworks.celery.helpers import PATIENCE_SECONDS, url_of
 
 
@@ -116,3 +118,36 @@ def test_groups_are_saved_and_restored(app, backend):
     assert restored.join_native(timeout=PATIENCE_SECONDS) == [1, 2]
     restored.delete(backend=backend)
     assert GroupResult.restore("both", backend=backend, app=app) is None
+
+
+def test_a_worker_keeps_nothing_of_the_parts_of_a_chord(app, backend):
+    """Found with Celery's own tests: a header of a thousand tasks took gigabytes, since Celery restored it for each."""
+    names = [f"part-{number}" for number in range(20)]
+    GroupResult("header", [AsyncResult(name, app=app) for name in names], app=app).save(backend=backend)
+    before = len(backend._pending_results.concrete)
+    body = app.signature("body")
+    with app.connection_for_read() as connection, connection.SimpleQueue("celery") as queue:
+        for number, name in enumerate(names):
+            assert len(backend._pending_results.concrete) == before
+            if number == len(names) - 1:
+                backend.set_chord_size("header", len(names))  # just before the last task is sent
+            backend.store_result(name, number, "SUCCESS")
+            part = Context(id=name, group="header", chord=dict(body))
+            backend.on_chord_part_return(part, "SUCCESS", number)
+        message = queue.get(timeout=PATIENCE_SECONDS)
+        message.ack()
+        assert message.payload[0] == [list(range(20))]
+        with pytest.raises(queue.Empty):
+            queue.get(timeout=0.1)
+    assert backend._pending_results.concrete == {}
+    assert backend.get(backend.get_key_for_group("header", b".parts")) is None
+
+
+def test_an_end_that_is_near_enough_costs_no_commit(backend):
+    """The header of a chord has its ends set again with each of its tasks."""
+    backend.set(b"row", b"1")
+    before = last_transaction(backend.log)
+    backend.expire(b"row", backend.expires)
+    assert last_transaction(backend.log) == before
+    backend.expire(b"row", 2 * backend.expires)
+    assert last_transaction(backend.log) == before + 1

@@ -29,6 +29,9 @@ _KEPT_SECONDS: Final = 3600.0
 _DELETED_AT_ONCE: Final = 500
 _ATTEMPTS: Final = 100
 _SIZE: Final = b".size"
+_PARTS: Final = b".parts"
+_NEAR_ENOUGH: Final = 0.01
+"""The part of its lifetime by which the end of a row may be wrong: a change costs a commit."""
 
 Row = tuple[int, bytes]
 """When it is over, in ms since 1970, 0 for never; and what Celery has encoded."""
@@ -204,7 +207,10 @@ class ResultBackend(AsyncBackendMixin, BaseKeyValueStoreBackend):
         return self._change(add)
 
     def expire(self, key: bytes, value: float) -> None:
-        """Let a key be over some seconds from now; 0 is never."""
+        """Let a key be over some seconds from now, 0 is never; one that is over about then already stays as it is."""
+        stored = self._read().get(key)
+        if stored is None or abs(stored[0] - _until_ms(value)) <= value * 1000 * _NEAR_ENOUGH:
+            return
 
         def set_end(rows: Any) -> None:
             if (row := rows.get(key)) is not None:
@@ -217,12 +223,26 @@ class ResultBackend(AsyncBackendMixin, BaseKeyValueStoreBackend):
         self.set(self.get_key_for_group(group_id, _SIZE), str(chord_size))
 
     def on_chord_part_return(self, request: Any, state: str, result: Any, **options: Any) -> None:
-        """Count a task of a chord's header; the last one sends the body."""
-        if request.group and request.chord and not request.chord.get("chord_size"):
-            size = self.get(self.get_key_for_group(request.group, _SIZE))
-            if size is not None:
-                request.chord["chord_size"] = int(size)
-        super().on_chord_part_return(request, state, result, **options)
+        """
+        Count a task of a chord's header; the last one sends the body.
+
+        Celery would restore the results of the whole header for each of its tasks, and keep them: a million of them,
+        and gigabytes, for a thousand tasks. So they are counted here, and Celery sees the last one as if it were alone.
+        """
+        group, chord = request.group, request.chord
+        if not group or not chord:
+            return
+        parts = self.get_key_for_group(group, _PARTS)
+        count = self.incr(parts)
+        size = chord.get("chord_size") or self.get(self.get_key_for_group(group, _SIZE))
+        if size is None or count < int(size):  # it is noted before the last task is sent
+            self.expire(parts, getattr(self, "chord_expires", self.expires) or 0)
+            for key in (self.get_key_for_group(group), self.get_key_for_task(request.id)):
+                self.expire(key, getattr(self, "_chord_result_expires", self.expires) or 0)
+        elif count == int(size):
+            chord["chord_size"] = 1
+            super().on_chord_part_return(request, state, result, **options)
+            self.delete(parts)
 
     def cleanup(self) -> None:
         """Delete what is over; `celery beat` does that once a day, as the task `celery.backend_cleanup`."""
