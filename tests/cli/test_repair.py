@@ -96,3 +96,11 @@ def test_a_repair_that_hangs_is_ended(log, eventlog_command, tmp_path, monkeypat
     monkeypatch.setattr("eventlog.cli.repair.sys.executable", str(program))
     code, out, _ = eventlog_command("repair", log, tmp_path / "new", "--stall-timeout", "1")
     assert (code, out) == (3, "the repair made no progress for 1 s and was ended: nothing was made.\n")
+
+
+def test_a_stall_timeout_may_be_longer_than_any_clock_counts(eventlog_command, tmp_path):
+    """The system's call takes at most some centuries."""
+    with eventlog.open(tmp_path / "sound") as sound:
+        sound.topic("orders").append(b"tea")
+    assert eventlog_command("repair", tmp_path / "sound", tmp_path / "new", "--stall-timeout", "9" * 20)[0] == 0
+    assert eventlog_command("verify", tmp_path / "sound", "--stall-timeout", "9" * 20)[0] == 0

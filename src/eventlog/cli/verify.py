@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -151,7 +152,7 @@ def child_lines(child: subprocess.Popen[bytes], stall_timeout: float) -> Iterato
     with child.stdout as pipe:
         rest = b""
         while True:
-            if not select.select([pipe], [], [], stall_timeout)[0]:
+            if not select.select([pipe], [], [], min(stall_timeout, threading.TIMEOUT_MAX))[0]:
                 yield None
                 return
             data = os.read(pipe.fileno(), _READ_BYTES)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import django
 import pytest
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.frameworks.django.settings")
+os.environ["DJANGO_SETTINGS_MODULE"] = "tests.frameworks.django.settings"
 django.setup()
+del os.environ["DJANGO_SETTINGS_MODULE"]  # programs that other tests start have settings of their own
 
 from eventlog.frameworks.django import tasks  # noqa: E402 - after `setup()`
 from eventlog.frameworks.django.backend import EventLogBackend  # noqa: E402
