@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -131,10 +132,16 @@ def of_aiokafka(listener: Listener, authority: Authority, mechanism: str, passwo
         finally:
             await producer.stop()
 
+    refusal = ""
     try:
         asyncio.run(main())
     except aiokafka.errors.KafkaError as error:
-        raise PermissionError(str(error)) from error
+        refusal = str(error)
+    with warnings.catch_warnings():  # aiokafka does not wait until TLS has said goodbye; let go of its sockets here
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+    if refusal:
+        raise PermissionError(refusal)
 
 
 def of_kafka_python(listener: Listener, authority: Authority, mechanism: str, password: str) -> None:
