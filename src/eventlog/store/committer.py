@@ -66,7 +66,6 @@ class Committer:
         self._turn = threading.Lock()
         self._leader: int | None = None
         self._before_sync: Callable[[], None] | None = None
-        self._wakeup_guard = threading.RLock()  # a signal handler may come into the middle of what it guards, and wait
         self._queue: deque[CommitRequest] = deque()
         self._committing: Sequence[CommitRequest] = ()
         self._reports: deque[Callable[[], object]] = deque()
@@ -203,7 +202,7 @@ class Committer:
         look again every second.
         """
         self._check_not_leading()
-        wakeup = request.prepare_wakeup(self._wakeup_guard)
+        wakeup = request.prepare_wakeup()
         if request.is_done:
             return True
         if self._lead(request, 0.0, before_sync):
@@ -330,7 +329,7 @@ class Committer:
                     request.is_done = True
                     if report is not None:
                         self._reports.append(report)  # in one step with the line above: no call begins between
-                if request.wakeup is not None:
+                if request.wakeups:
                     request.wake()
             self._committing = ()
             environment.has_committed = False

@@ -62,7 +62,7 @@ class AppendColumns(CommitRequest):
     ) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
-        self.wakeup = None
+        self.wakeups = []
         self.parts = parts
         self.reply = NOTHING_STORED
         self._is_placed = is_placed
@@ -101,7 +101,7 @@ class AppendBatch(CommitRequest):
     def __init__(self, records: PartitionRecords, now_ms: int, when_done: Callable[[], object]) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error: BaseException | None = None
-        self.wakeup = None
+        self.wakeups = []
         self.parts: Sequence[PartitionRecords] = (records,)
         self.stored: StoredRecords | None = None
         self.newer: StoredTopic | None = None
@@ -404,7 +404,7 @@ class AppendOne(CommitRequest):
     ) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error: BaseException | None = None
-        self.wakeup = None
+        self.wakeups = []
         self.topic = topic
         self.partition = partition
         self.key = key

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Collection
-from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
 from eventlog.interruptions import suppress
@@ -24,7 +23,7 @@ class CommitRequest:
     `apply` checks first and then writes, so that its own error leaves the transaction to the others.
     """
 
-    __slots__ = ("error", "is_done", "wakeup")
+    __slots__ = ("error", "is_done", "wakeups")
     notifies = False
     """Whether its commit notifies waiting readers."""
     reserve_share = 0.0
@@ -35,28 +34,32 @@ class CommitRequest:
     def __init__(self) -> None:
         self.is_done = False
         self.error: BaseException | None = None
-        self.wakeup: threading.Lock | None = None
+        self.wakeups: list[threading.Lock] = []
 
     @property
     def subjects(self) -> Collection[int]:
         """The ids of the topics and the numbers of the groups that it changes; their subscribers are notified."""
         return ()
 
-    def prepare_wakeup(self, guard: AbstractContextManager[object]) -> threading.Lock:
-        """Return the lock on which a waiting thread sleeps; `wake` releases it."""
-        with guard:  # of two locks for one request, one would never be released
-            if self.wakeup is None:
-                wakeup = threading.Lock()
-                wakeup.acquire()
-                self.wakeup = wakeup
-            return self.wakeup
+    def prepare_wakeup(self) -> threading.Lock:
+        """
+        Return the lock on which waiting threads sleep; `wake` releases it.
+
+        If two threads add one, the first counts. Nothing is held meanwhile: a signal handler may come into the
+        middle, and wait for a thread that prepares itself.
+        """
+        if not self.wakeups:
+            wakeup = threading.Lock()
+            wakeup.acquire()
+            self.wakeups.append(wakeup)
+        return self.wakeups[0]
 
     def wake(self) -> bool:
         """Wake the thread that waits for this; return whether there is one."""
-        if self.wakeup is None:
+        if not self.wakeups:
             return False
         with suppress(RuntimeError):  # it was released before, and the thread has not woken up yet
-            self.wakeup.release()
+            self.wakeups[0].release()
         return True
 
     @abstractmethod

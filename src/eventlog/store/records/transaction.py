@@ -41,7 +41,7 @@ class CommitTransaction(CommitRequest):
     def __init__(self, request: TransactionRequest, pieces: Sequence[Piece], now_ms: int) -> None:
         self.is_done = False  # what `CommitRequest.__init__` does, without the call
         self.error = None
-        self.wakeup = None
+        self.wakeups = []
         self._request = request
         self._pieces = pieces
         self._now_ms = now_ms
